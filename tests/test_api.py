@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import warnings
 
 import numpy as np
 import pytest
@@ -323,6 +324,63 @@ def test_a_prediction_shows_and_saves_itself(tmp_path, trained, images):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "label.png")), prediction.label_map)
     with pytest.raises(deeplab.UserError, match="saved as PNG"):
         prediction.save(tmp_path / "label.jpg")
+    prediction.save(buffer := io.BytesIO())
+    assert buffer.getvalue() == (tmp_path / "label.png").read_bytes()
+
+
+LIBRARY = """
+import cv2, io, warnings
+from PIL import Image
+
+Image.MAX_IMAGE_PIXELS = 1000
+cv2.setNumThreads(2)
+before = cv2.getNumThreads(), len(warnings.filters)
+import deeplab
+from deeplab.tools.predict.trained_model import TrainedModel
+
+before = before[0], len(warnings.filters)
+model = deeplab.create_model("resnet_tiny", num_classes=2, aspp="tiny", decoder="tiny")
+trained = TrainedModel.from_network(model, ["background", "thing"])
+Image.new("RGB", (60, 50)).save(file := io.BytesIO(), format="PNG")
+try:
+    trained.predict(file.getvalue())
+except deeplab.BadFileError as error:
+    print(error)
+Image.MAX_IMAGE_PIXELS = 1500
+trained.predict(file.getvalue())
+assert (Image.MAX_IMAGE_PIXELS, cv2.getNumThreads(), len(warnings.filters)) == (1500, *before)
+"""
+
+
+def test_a_program_keeps_its_settings_of_pillow_and_opencv(tmp_path):
+    (tmp_path / "program.py").write_text(LIBRARY)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "program.py"],
+        cwd=tmp_path, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "(3000 pixels) exceeds limit of 2000 pixels, which is PIL.Image.MAX" in done.stdout
+
+
+def test_a_damaged_image_of_pillow_is_a_bad_file(tmp_path, trained, images):
+    Image.open(images[0]).convert("RGB").resize((300, 200)).save(tmp_path / "whole.jpg")
+    content = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(content[: len(content) // 2])
+    with pytest.raises(deeplab.BadFileError, match=r"half\.jpg: this image cannot be decoded"):
+        trained.load().predict(Image.open(tmp_path / "half.jpg"))
+
+
+def test_weights_of_a_whole_network_as_those_of_a_backbone(tmp_path):
+    """A backbone's are taken, and a warning says what is left out."""
+    network = deeplab.create_model("resnet_tiny", **TINY)
+    torch.save(network.state_dict(), tmp_path / "all.pt")
+    torch.save(network.backbone.state_dict(), tmp_path / "backbone.pt")
+    with pytest.warns(
+        UserWarning, match=r"left out: aspp \(\d+\), decoder.*load_state_dict"
+    ) as seen:
+        deeplab.create_model("resnet_tiny", **TINY, pretrained=tmp_path / "all.pt")
+    assert seen[0].filename == __file__
+    with warnings.catch_warnings(action="error"):
+        deeplab.create_model("resnet_tiny", **TINY, pretrained=tmp_path / "backbone.pt")
 
 
 def test_predictions_follow_the_weights_of_the_model(trained, images):

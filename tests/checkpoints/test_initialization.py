@@ -10,8 +10,11 @@ import yaml
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from deeplab.checkpoints.pretrained import find_published_weights
+from deeplab.config.schema.model import OwnBackboneSettings
 from deeplab.data.class_set import voc_palette
 from deeplab.models.backbones import ResNet
+from deeplab.utils.errors import UserError
 from support.networks import equal_states
 from support.scripts import SMALL, run, run_folders
 from support.trees import voc_tree
@@ -201,3 +204,12 @@ def test_the_cache_does_not_change_a_run(first, tmp_path):
     assert list((tmp_path / "cache").iterdir())
     cached = load_file(first / "weights.safetensors")
     assert equal_states(uncached, cached)
+
+
+@pytest.mark.parametrize("depth", [101, [2, 2, 2], None])
+def test_an_argument_of_an_own_backbone_is_no_key_of_a_resnet(depth):
+    paper = {"layout": "beta", "base_width": 64, "stem": "3x3x3"}
+    backbone = OwnBackboneSettings(_target_="mine.Stride2", depth=depth, **paper)
+    with pytest.raises(UserError, match=r"no published weights of this backbone") as error:
+        find_published_weights(backbone)
+    assert "the authors' weights are a TensorFlow checkpoint" not in str(error.value)

@@ -160,11 +160,11 @@ DAMAGE = {
     "mask corrupt": (corrupt_png, READ, "corrupt mask", "a checksum is wrong"),
     "mask of another size": (
         lambda r: Image.new("L", (10, 50)).save(mask_path(r)),
-        READ, "sizes differ", "mask 50 x 10, but its image is 50 x 60",
+        READ, "sizes differ", "mask 10 x 50, but its image is 60 x 50",
     ),
     "mask transposed": (
         lambda r: Image.new("L", (50, 60)).save(mask_path(r)),
-        READ, "sizes differ", "mask 60 x 50, but its image is 50 x 60",
+        READ, "sizes differ", "mask 50 x 60, but its image is 60 x 50",
     ),
     "color mask": (
         lambda r: write_mask_of_mode(r, "RGB", "red"), READ, "color mask", "class indices",

@@ -158,6 +158,23 @@ def test_a_classes_file_between_the_root_and_the_masks(tmp_path, capsys):
     assert checked(tmp_path / "mine").classes == ("a", "b", "c")
 
 
+def test_a_classes_file_that_another_hides_is_named(tmp_path, capsys):
+    """As ``classes.yaml``, which a first look at the masks has written."""
+    export(tmp_path)
+    (tmp_path / "labelmap.txt").rename(tmp_path / "hidden")
+    first = checked(tmp_path).classes
+    assert first[1:] == ("class_1", "class_2")
+    (tmp_path / "hidden").rename(tmp_path / "labelmap.txt")
+    assert checked(tmp_path).classes == first
+    note = "labelmap.txt with other classes is not used, since classes.yaml comes first"
+    assert f"{note}; data.classes_file=labelmap.txt takes it" in capsys.readouterr().out
+    assert checked(tmp_path, classes_file="labelmap.txt").classes == ("background", "dog", "cat")
+    assert "not used" not in capsys.readouterr().out
+    (tmp_path / "classes.yaml").unlink()
+    assert checked(tmp_path).classes == ("background", "dog", "cat")
+    assert "not used" not in capsys.readouterr().out
+
+
 def test_a_classes_file_beside_masks_elsewhere(tmp_path):
     export(tmp_path / "export")
     (tmp_path / "photos").mkdir()

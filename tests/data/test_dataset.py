@@ -108,7 +108,7 @@ def dataset(root, split="train", classes=21):
         ),
         (
             lambda r: Image.new("L", (10, 50)).save(r / "SegmentationClass/train_0.png"),
-            "mask 50 x 10, but its image is 50 x 60",
+            "mask 10 x 50, but its image is 60 x 50",
         ),
         (
             lambda r: Image.new("L", (60, 50), 21).save(r / "SegmentationClass/train_0.png"),

@@ -242,11 +242,19 @@ def test_png_of_fewer_rows_than_its_header_says_is_an_error(kind, rows, tmp_path
 
 @pytest.mark.parametrize("read", [read_image, read_mask])
 @pytest.mark.parametrize("name", ODD_FILES)
-def test_odd_file_is_one_line(read, name, tmp_path, capfd):
+def test_odd_file_is_one_line(read, name, tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)  # as in a command
     content, message = ODD_FILES[name]
     path = tmp_path / "a.png"
     path.write_bytes(content)
     assert message in str(read_quietly(read, path, capfd))
+
+
+@pytest.mark.parametrize("name", ["header of 60000 x 60000", "huge PPM"])
+def test_the_limit_of_pillow_holds_in_other_programs(name, tmp_path, capfd):
+    (tmp_path / "a.png").write_bytes(ODD_FILES[name][0])
+    message = str(read_quietly(read_image, tmp_path / "a.png", capfd))
+    assert "exceeds limit of 178956970 pixels, which is PIL.Image.MAX_IMAGE_PIXELS" in message
 
 
 @pytest.mark.parametrize(
@@ -402,7 +410,7 @@ def test_batches_of_several_sizes_are_refused(tmp_path):
 
 
 def test_sizes_that_differ_by_the_orientation(tmp_path):
-    with pytest.raises(UserError, match=r"mask 50 x 40, but its image is 40 x 50.*EXIF.*mogrify"):
+    with pytest.raises(UserError, match=r"mask 40 x 50, but its image is 50 x 40.*EXIF.*mogrify"):
         check_split(write_pair(tmp_path, RGB, LABEL.T, 6))
     with pytest.raises(UserError, match="export the mask at the image's size"):
         check_split(write_pair(tmp_path, RGB, LABEL.T))

@@ -102,6 +102,21 @@ def test_text_and_markdown_reports(tmp_path):
     assert max(len(line) for line in text.splitlines() if str(tmp_path) not in line) <= 120
 
 
+def test_each_remedy_stands_below_its_files(tmp_path):
+    """Of two masks of the wrong size, one has that of its photo as its EXIF header turns it."""
+    root = voc_tree(tmp_path, {"train": 2, "val": 1})
+    exif = Image.Exif()
+    exif[274] = 6
+    for name, size, options in (("train_0", (30, 40), {}), ("train_1", (40, 30), {"exif": exif})):
+        Image.new("RGB", size).save(root / f"JPEGImages/{name}.jpg", **options)
+        mask = np.zeros((40, 30) if options else (20, 30), np.uint8)
+        write_mask(root / f"SegmentationClass/{name}.png", mask)
+    text = as_text(examine(root))
+    assert "mask 30 x 20, but its image is 30 x 40 pixels (width x height)\n  -> Both" in text
+    assert "mask 30 x 40, but its image is 40 x 30 pixels (width x height), with a rotation" in text
+    assert "which is not applied\n  -> Save the image rotated" in text
+
+
 def kinds_of(splits, **options):
     report = examine_dataset(
         splits, CLASSES, crop_size=33, largest_scale=2.0, num_workers=1, progress=False, **options

@@ -281,7 +281,7 @@ def leave_out_scores(evaluation):
         (
             lambda e: Image.new("P", (7, 8)).save(e / "predictions" / "plain.png"),
             "",
-            "8 x 7 pixels, its image 40 x 50",
+            "7 x 8 pixels, its image 50 x 40",
         ),
         (leave_out_scores, "", "no masks"),
         (None, "run=runs/none", "does not exist"),

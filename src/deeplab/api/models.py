@@ -1,6 +1,7 @@
 """Networks and trained networks from Python."""
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from os import PathLike
@@ -97,7 +98,7 @@ def create_model(
         UserError: a name, key or value is wrong, the parts do not fit each other, or the weights
             cannot be had or do not fit.
     """
-    from deeplab.checkpoints.matching import load_backbone
+    from deeplab.checkpoints.matching import HEAD_PARTS, load_backbone
     from deeplab.config.build_model import build_model
 
     num_classes, output_stride = _plain(num_classes), _plain(output_stride)
@@ -118,7 +119,13 @@ def create_model(
         bn_momentum=recipe.bn_momentum,
     )
     if init := find_init_source(config):
-        load_backbone(model.backbone, init.path)
+        report = load_backbone(model.backbone, init.path)
+        if not report.left_out.keys().isdisjoint(HEAD_PARTS):
+            warnings.warn(
+                f"pretrained={pretrained}: these are weights of a whole network, of which the "
+                f"backbone's are taken: {report}. model.load_state_dict(...) takes all.",
+                stacklevel=3,  # the caller, behind ``argument_names``
+            )
     return model
 
 

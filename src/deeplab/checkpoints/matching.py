@@ -31,6 +31,9 @@ COUNTER_SUFFIX = ".num_batches_tracked"
 
 THIS_PROJECT = "this project"
 
+HEAD_PARTS = ("aspp", "decoder", "logits")
+"""Parts of a network behind its backbone."""
+
 
 class LoadReport(NamedTuple):
     """Tensors that a network or its backbone takes from a file, and those that do not match."""
@@ -171,7 +174,7 @@ def _match_backbone_state(backbone: Backbone, state: dict[str, Tensor], setting:
     public = _public_names(backbone_state, mapping) if mapping else {}
     if state.keys() & backbone_state.keys() - set(public.values()):  # names of this project alone
         same = {part: part for part, _, _ in (name.rpartition(".") for name in backbone_state)}
-        mapping = KeyMapping(THIS_PROJECT, same, ("aspp", "decoder", "logits", "classifier"))
+        mapping = KeyMapping(THIS_PROJECT, same, (*HEAD_PARTS, "classifier"))
         public = _public_names(backbone_state, mapping)
     if mapping is None:
         raise UserError(

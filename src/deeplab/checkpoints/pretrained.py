@@ -128,10 +128,10 @@ def _timm_weights(model: str) -> PublishedWeights:
 def _beta_hint(backbone: BackboneSettings) -> str:
     """Return a hint to the weights of the paper's ResNets."""
     keys = {"layout": "beta", "base_width": 64, "stem": "3x3x3"}
-    depth = getattr(backbone, "depth", None)
-    if depth not in BETA_CHECKPOINTS or any(
-        getattr(backbone, k, None) != v for k, v in keys.items()
-    ):
+    if backbone.family != "resnet" or any(getattr(backbone, k) != v for k, v in keys.items()):
+        return ""
+    depth = backbone.depth
+    if depth not in BETA_CHECKPOINTS:
         return ""
     return (
         f"; the authors' weights are a TensorFlow checkpoint: {command('convert')} "

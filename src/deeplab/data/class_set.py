@@ -51,10 +51,15 @@ def write_mask(
         palette: colors ``(256, 3)``; None: VOC's.
         flush: see ``atomic_write``.
     """
+    with atomic_write(path, flush=flush) as draft:
+        mask_image(label, palette).save(draft, format="PNG")
+
+
+def mask_image(label: Pixels, palette: Pixels | None = None) -> Image.Image:
+    """Return labels ``(H, W)`` as an image with a palette; see ``write_mask``."""
     mask = Image.fromarray(label, mode="P")
     mask.putpalette((voc_palette() if palette is None else palette).tobytes())
-    with atomic_write(path, flush=flush) as draft:
-        mask.save(draft, format="PNG")
+    return mask
 
 
 def class_set(settings: ClassSettings) -> "ClassSet":
@@ -148,11 +153,11 @@ class ClassSet:
             colors = np.unique(values.reshape(-1, 3), axis=0)
             listed = name_some([str(tuple(color)) for color in colors.tolist()])
             return BadFileError(
-                "color not in the palette",
+                "color of no class",
                 path,
                 f"no class has color {listed} ({int(unknown.sum())} pixels)",
-                "Add it to classes.yaml, as a class or under ignored, or correct the mask. Blended "
-                "colors come from JPEG compression or from resizing with interpolation.",
+                "Add it to the file of the classes or to data.ignored_values, or correct the mask. "
+                "Blended colors come from JPEG compression or from resizing with interpolation.",
             )
         allowed = (
             f"0 to {len(self) - 1}"

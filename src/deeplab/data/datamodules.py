@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
+import cv2
 from lightning import LightningDataModule, Trainer
 from torch import distributed
 from torch.utils.data import DataLoader, Dataset
@@ -58,6 +59,7 @@ class StreamData(LightningDataModule, Generic[D]):
         num_workers: int,
     ) -> None:
         super().__init__()
+        cv2.setNumThreads(0)  # images are read in parallel, each by one thread
         self.layout = layout
         self.train_size = settings.crop_size
         self.eval_size = (settings.crop_size, settings.crop_size)

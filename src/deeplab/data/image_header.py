@@ -17,7 +17,6 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 MAX_PAGES = 1000
 """Largest number of directories of a TIFF file that are looked at."""
 
-Image.MAX_IMAGE_PIXELS = None  # ``MAX_PIXELS`` takes the place of Pillow's warnings and errors
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY  # for large color profiles
 
 NPY = b"\x93NUMPY"

@@ -12,6 +12,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from pathlib import Path
 from stat import S_ISDIR, S_ISREG
 from typing import BinaryIO, Literal, NamedTuple
@@ -37,8 +38,7 @@ from deeplab.data.image_header import (
 from deeplab.data.packed_file import ImagePath
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.data.pixel_values import Pixels, Values, network_pixels
-
-cv2.setNumThreads(0)  # images are read in parallel, each by one thread
+from deeplab.utils.program import script_name
 
 JPEG, PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 
@@ -96,7 +96,6 @@ PROBLEMS = {
 """Problem and remedy of each kind of bad file."""
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-warnings.filterwarnings("ignore", module=r"PIL\.")
 _stderr_lock = threading.Lock()
 
 
@@ -274,12 +273,25 @@ def size_mismatch_error(path: Path, mask: tuple[int, ...], image: Path) -> BadFi
     return BadFileError(
         "sizes differ",
         path,
-        f"mask {mask[0]} x {mask[1]}, but its image is {height} x {width} (height x width)"
+        f"mask {mask[1]} x {mask[0]}, but its image is {width} x {height} pixels (width x height)"
         + ", with a rotation in its EXIF header, which is not applied" * rotated,
         "Save the image rotated and without the header, for example with mogrify -auto-orient."
         if rotated
         else "Both must have the same size: export the mask at the image's size.",
     )
+
+
+@cache
+def _set_up_libraries(is_command: bool) -> None:
+    """Let a command read images of up to ``MAX_PIXELS``, in parallel, each by one thread.
+
+    Other programs have settings of their own: the limit and the warnings of Pillow, the threads of
+    OpenCV.
+    """
+    if is_command:
+        Image.MAX_IMAGE_PIXELS = None
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        cv2.setNumThreads(0)
 
 
 @contextmanager
@@ -290,6 +302,7 @@ def _open(path: ImagePath, role: Role) -> Iterator[BinaryIO]:
         BadFileError: the file is missing, empty or no regular file, or the block has raised
             anything: a damaged file makes Pillow, OpenCV and NumPy raise errors of a dozen types.
     """
+    _set_up_libraries(script_name() is not None)
     try:
         if not isinstance(path, Path):
             if not path.size:
@@ -314,6 +327,9 @@ def _open(path: ImagePath, role: Role) -> Iterator[BinaryIO]:
         raise bad_file("TIFF {role}", path, role, found=error) from None
     except NoHeifError:
         raise bad_file("HEIC {role}", path, role) from None
+    except Image.DecompressionBombError as error:
+        text = f"{str(error).partition(',')[0]}, which is PIL.Image.MAX_IMAGE_PIXELS"
+        raise bad_file("too large {role}", path, role, found=text) from None
     except MemoryError:
         text = f"the {role} needs more memory than is available"
         raise bad_file("too large {role}", path, role, found=text) from None

@@ -156,7 +156,7 @@ def _image(entry: Any, path: Path) -> AnnotatedImage:
     name = _get(entry, "file_name", str, where)
     height, width = (_get(entry, key, int, where) for key in ("height", "width"))
     if min(height, width) < 1:
-        raise UserError(f"{where}: its size is {height} x {width} (height x width). {FETCH_HINT}")
+        raise UserError(f"{where}: its size is {width} x {height} (width x height). {FETCH_HINT}")
     return AnnotatedImage(image_id, name, height, width, [])
 
 

@@ -1,7 +1,6 @@
 """The doctor's report: as text for the terminal, as Markdown, and as JSON for other programs."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Any
 
 from deeplab.preparation.doctor import DatasetReport, Finding, SplitReport
@@ -80,8 +79,8 @@ def _image_sizes(report: SplitReport) -> str:
         return "no image can be decoded"
     (min_height, min_width), (max_height, max_width) = _sides(report, min), _sides(report, max)
     (height, width), count = report.sizes.most_common(1)[0]
-    most_often = f", most often {height} x {width} ({count})" if count > 1 else ""
-    return f"heights {min_height} to {max_height}, widths {min_width} to {max_width}{most_often}"
+    most_often = f", most often {width} x {height} ({count})" if count > 1 else ""
+    return f"widths {min_width} to {max_width}, heights {min_height} to {max_height}{most_often}"
 
 
 def _sides(report: SplitReport, extreme: Callable[[Iterable[int]], int]) -> list[int]:
@@ -107,5 +106,9 @@ def _class_table(report: DatasetReport, splits: Mapping[str, SplitReport]) -> Te
 
 
 def _by_kind(report: DatasetReport, severity: Any) -> Iterator[tuple[str, list[Finding]]]:
-    for kind, findings in groupby(report.with_severity(severity), key=lambda f: f.kind):
-        yield kind, list(findings)
+    """Yield the findings of each kind that have one remedy."""
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in report.with_severity(severity):
+        groups.setdefault((finding.kind, finding.remedy), []).append(finding)
+    for (kind, _), findings in groups.items():
+        yield kind, findings

@@ -59,6 +59,7 @@ from deeplab.data.layouts.classes_file import (
     find_classes_file,
     folders_of,
     format_classes_yaml,
+    other_classes_files,
     read_classes,
 )
 from deeplab.data.layouts.file_names import CLASSES_FILE
@@ -76,7 +77,7 @@ from deeplab.utils.errors import UserError
 from deeplab.utils.files import write_text
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.sampling import sample_evenly
-from deeplab.utils.text import pluralize, printable
+from deeplab.utils.text import name_some, pluralize, printable
 
 FREQUENT = 10
 NOISE_DISTANCE, NOISE_FACTOR, RINGING = 8, 10, 1 / 8
@@ -143,10 +144,14 @@ def read_or_find_classes(
     """
     path = find_classes_file(root, classes_file, items)
     if path is not None:
-        classes = select_classes(
-            read_classes(path), ignored, mask_values, unlisted_values, str(path)
-        )
+        listed = read_classes(path)
+        classes = select_classes(listed, ignored, mask_values, unlisted_values, str(path))
         report_listed(classes, items, str(path), "Correct the values in the file")
+        if classes_file is None and (others := other_classes_files(path, listed)):
+            _report(
+                f"{name_some(others)} with other classes is not used, since {path.name} comes "
+                f"first; data.classes_file={others[0]} takes it"
+            )
         return classes
     paths = [item.mask for item in items if item.mask.is_file()]
     if not paths:

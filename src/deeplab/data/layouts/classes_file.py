@@ -21,6 +21,7 @@ import re
 import reprlib
 from collections import Counter
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,16 @@ def find_classes_file(
         f"current folder. Correct the path, or set data.classes_file=null to look for "
         f"{', '.join(NAMES)}."
     )
+
+
+def other_classes_files(path: Path, classes: ClassSet) -> list[str]:
+    """Return the names of the classes files beside one of a usual name that have other classes."""
+    folder, names, others = path.parent, {*classes.names}, list[str]()
+    for name in NAMES:
+        with suppress(UserError):  # it cannot be read
+            if exists(folder / name) and {*read_classes(folder / name).names} != names:
+                others.append(name)
+    return others
 
 
 def folders_of(mask: Path, root: Path) -> Sequence[Path]:

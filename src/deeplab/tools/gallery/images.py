@@ -157,10 +157,10 @@ class ImageRenderer:
 def _read_prediction(path: Path, truth: Pixels) -> Pixels:
     prediction = read_mask(path)
     if prediction.shape != truth.shape:
-        sizes = [f"{label.shape[0]} x {label.shape[1]}" for label in (prediction, truth)]
+        sizes = [f"{label.shape[1]} x {label.shape[0]}" for label in (prediction, truth)]
         raise UserError(
-            f"{path}: this prediction has {sizes[0]} pixels, its image {sizes[1]} (height x "
-            "width). Set data.root to the folder that was evaluated."
+            f"{path}: this prediction has {sizes[0]} pixels, its image {sizes[1]} (width x "
+            "height). Set data.root to the folder that was evaluated."
         )
     return prediction
 

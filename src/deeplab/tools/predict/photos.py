@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from deeplab.data.bad_files import BadFileError
 from deeplab.data.image_header import Header
 from deeplab.data.image_io import RGB, read_header, read_image
 from deeplab.data.orientation import upright
@@ -15,6 +16,7 @@ from deeplab.data.packed_file import ImagePath
 from deeplab.data.pixel_format import RGB_CHANNELS, PixelFormat
 from deeplab.data.pixel_values import network_pixels
 from deeplab.utils.errors import UserError
+from deeplab.utils.reading import describe
 from deeplab.utils.text import pluralize
 
 Pixels = NDArray[np.uint8]
@@ -41,6 +43,7 @@ def to_pixels(image: Any, pixel_format: PixelFormat = RGB) -> Pixels:
 
     Raises:
         UserError: it is anything else, is empty, or has values that are out of range.
+        BadFileError: the file of an image of Pillow is damaged.
     """
     if isinstance(image, Image.Image):
         return _from_pillow(image, pixel_format)
@@ -81,7 +84,13 @@ def to_pixels(image: Any, pixel_format: PixelFormat = RGB) -> Pixels:
 
 
 def _from_pillow(image: Image.Image, pixel_format: PixelFormat) -> Pixels:
-    shown = ImageOps.exif_transpose(image)
+    try:
+        shown = ImageOps.exif_transpose(image)
+    except OSError as error:  # its file is decoded now
+        name = str(getattr(image, "filename", "")) or "image of Pillow"
+        problem = f"this image cannot be decoded ({describe(error)})"
+        remedy = "Get an undamaged copy of its file."
+        raise BadFileError("undecodable image", name, problem, remedy) from None
     if shown.mode == "F" and pixel_format.value_range is None:
         raise UserError("image of mode F: floating-point images are not read. Pass an array.")
     if shown.mode == "F" or (shown.mode == "RGBA" and pixel_format.channels == 4):

@@ -20,7 +20,7 @@ from deeplab.config.execution import inference_execution
 from deeplab.config.parsing import validate
 from deeplab.config.schema.scripts import AutoWindowConfig
 from deeplab.config.schema.trainer import TrainerSettings
-from deeplab.data.class_set import write_mask
+from deeplab.data.class_set import mask_image, write_mask
 from deeplab.data.packed_file import MemoryFile
 from deeplab.data.settings import ClassSettings, height_and_width
 from deeplab.inference.segmenter import Segmenter
@@ -81,12 +81,18 @@ class Prediction:
         draw = legend_overlay if legend else overlay_with_outlines
         return Image.fromarray(draw(self.image, self.label_map, self.classes, self.palette))
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str] | BinaryIO) -> None:
         """Write the label map as a palette PNG, as ``deeplab predict`` does.
+
+        Args:
+            path: the file to write, or an open one, such as ``io.BytesIO()``.
 
         Raises:
             UserError: the name does not end in ``.png``, or the file cannot be written.
         """
+        if not isinstance(path, str | PathLike):
+            mask_image(self.label_map, self.palette).save(path, format="PNG")
+            return
         if Path(path).suffix.lower() != ".png":
             raise UserError(
                 f"{path}: a label map is saved as PNG, which keeps its values. Let the name end in "
