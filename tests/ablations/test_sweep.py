@@ -114,6 +114,7 @@ def test_a_killed_sweep_resumes(tmp_path, swept):
     """The killed run ends with the same weights as an uninterrupted one."""
     cwd = tmp_path / "killed"
     removed = copy_without(swept, cwd, 16, 48)
+    shutil.rmtree(cwd / "runs/ablations")
     before = modification_times(table_runs(cwd))
     command = [sys.executable, str(ROOT / "src/train.py"), *TABLE_1]
     sweep = subprocess.Popen(command, cwd=cwd, env=environment(), start_new_session=True)
@@ -130,6 +131,9 @@ def test_a_killed_sweep_resumes(tmp_path, swept):
     planned = run("ablations", *plan, cwd=cwd).stdout
     assert "interrupted at step" in planned
     assert "3 done, 2 to run" in planned
+    reported = run("ablations", "report", cwd=cwd).stdout  # that of the killed sweep
+    assert "Report: runs/ablations/quick/index.html" in reported
+    assert [path.stem for path in cwd.glob("runs/ablations/quick/*.csv")] == ["table1"]
     run("train", *TABLE_1, cwd=cwd)
     after = modification_times(table_runs(cwd))
     assert {path: before.get(path) for path in after if path in before} == before

@@ -249,6 +249,7 @@ def check_evaluations_with_edited_code(project, folder):
     (index,) = (run for run in known_runs(folder.parent) if run.folder.path == folder)
     row = SimpleNamespace(name_of=lambda config: result.parent.name)
     versions = []
+    (result.parent / "gallery-mine").mkdir()
     for text in (source, f"{source}\n# edited\n"):
         module.write_text(text)
         done = run("evaluate", *keys, cwd=project)
@@ -263,6 +264,10 @@ def check_evaluations_with_edited_code(project, folder):
         assert ("other code of the network's own classes" in compared) == warned
     module.write_text(source)
     assert versions[0].keys() == {"backbone", "aspp", "decoder"}
+    (moved,) = result.parent.parent.glob(f"{result.parent.name}.2*")  # nothing was lost
+    assert "Moved the existing result, which has other code of the network's own" in done.stdout
+    assert json.loads((moved / "result.json").read_text())["own_code"] == versions[0]
+    assert (moved / "gallery-mine").is_dir()
     assert versions[0]["decoder"] != versions[1]["decoder"]
 
 
@@ -345,6 +350,7 @@ BAD = [
     ([*JOIN, "decoder.fault=odd"], "on maps of an image of 49 x 97 pixels"),
     ([*JOIN, "decoder.fault=gradient"], "65 x 65 pixels: its result has no gradient"),
     ([*JOIN, "decoder.fault=list"], "forward returns list; expected a tensor"),
+    ([*JOIN, "decoder.feature=3"], "argument 'feature'. Did you mean features? Its arguments: in_"),
     ([*JOIN, "decoder.size=3"], "keyword argument 'size'. Its arguments: in_channels, features, f"),
     (
         ["backbone._target_=ownnet.Convs", "backbone.pretrained=imagenet"],

@@ -17,6 +17,7 @@ from deeplab.ablations.report.write_report import write_report
 from deeplab.ablations.run_index import known_runs, make_finder_of_jobs
 from deeplab.ablations.sweep import (
     Check,
+    JobError,
     Launch,
     LaunchedJob,
     job_group,
@@ -48,6 +49,9 @@ compose_offline = partial(compose_seeds, download=False, trusted=False)
 REPORT_FOLDERS = ("ablations", SWEEPS)
 """Folders of the reports on tables and on plain sweeps, in the folder of the runs."""
 
+NO_PRESET = "none"
+"""Preset without settings, for tables of one's own."""
+
 REQUEST_FILE = "request.json"
 """File in the report's folder with the arguments of the report."""
 
@@ -70,7 +74,14 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     if any(job.config.trainer.fast_dev_run for job in jobs):
         _test_jobs(jobs, check, launch)
         return
-    status = run_jobs(jobs, runs=root, group=group, check=check, launch=launch)
+    folder = report_folder(request, jobs, root)
+
+    def record_and_launch(launched: Sequence[LaunchedJob]) -> Sequence[JobError | None]:
+        if is_first_process():  # a report without arguments finds a sweep that is interrupted
+            write_json(folder / REQUEST_FILE, {"arguments": [*arguments]})
+        return launch(launched)
+
+    status = run_jobs(jobs, runs=root, group=group, check=check, launch=record_and_launch)
     if not is_first_process():  # of several that srun has started
         sys.exit(status)
     _label_runs(jobs, root, group)
@@ -108,7 +119,13 @@ def _group(request: SweepRequest, jobs: Sequence[Job]) -> str:
     """
     if request.of_variants:
         return f"sweep-{_sweep_name(request, jobs)}"
-    return f"ablation-{Path(request.preset_name).stem}"
+    return f"ablation-{_tables_name(request)}"
+
+
+def _tables_name(request: SweepRequest) -> str:
+    """Return the name of what is reported on: the preset or, without one, the tables."""
+    name = Path(request.preset_name).stem
+    return "-".join(request.tables) if name == NO_PRESET else name
 
 
 def _sweep_name(request: SweepRequest, jobs: Sequence[Job]) -> str:
@@ -194,7 +211,7 @@ def report_folder(request: SweepRequest, jobs: Sequence[Job], root: str) -> Path
         UserError: it is a link that leads out of the folder of the runs.
     """
     tables, sweeps = REPORT_FOLDERS
-    names = (tables, Path(request.preset_name).stem)
+    names = (tables, _tables_name(request))
     if request.of_variants:
         names = (sweeps, _sweep_name(request, jobs))
     folder = Path(root).expanduser().joinpath(*names)

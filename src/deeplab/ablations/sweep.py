@@ -89,7 +89,9 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
     without_seeds = {tuple(o for o in j.overrides if not o.startswith("seed=")): j for j in todo}
     for job in without_seeds.values():
         check(job_overrides(job, None, group))
-    print(f"{pluralize(len(jobs), 'distinct run')}, {len(todo)} to run", flush=True)
+    trained = sum(bool((run := find_run(job)) and run.folder.finished) for job in todo)
+    evaluated = f", {trained} of them only to evaluate" if trained else ""
+    print(f"{pluralize(len(jobs), 'distinct run')}, {len(todo)} to run{evaluated}", flush=True)
     kept = [job for job in jobs if not job.config.overwrite]
     stale = _other_version_lines(todo, find_run, find_stale_run)
     for line in [*missing, *other_code_lines(kept, find_run), *stale]:

@@ -48,21 +48,28 @@ class EvaluationJob:
     def install(self, finished: "EvaluationJob") -> None:
         """Move the complete files of ``finished`` to this job's folder.
 
-        An existing result under other conditions is renamed; one under the same conditions is
-        moved to the folder of ``finished``, which the caller removes.
+        An existing result under other conditions, or of other code of the user's own, is renamed;
+        any other is moved to the folder of ``finished``, which the caller removes.
         """
         path = self.folder.path
         if path.exists():
             existing = self._existing_result()
-            if existing and existing.protocol != self.identity.protocol:
+            if existing and (difference := self._difference(existing)):
                 backup = aside_path(path, ".")
                 path.rename(backup)
-                print(f"Moved the existing result, which has other conditions, to {backup}")
+                print(f"Moved the existing result, which has other {difference}, to {backup}")
             else:
                 replaced = finished.folder.path.with_name(f"{path.name}.replaced")
                 shutil.rmtree(replaced, ignore_errors=True)
                 path.rename(replaced)
         finished.folder.path.rename(path)
+
+    def _difference(self, existing: Result) -> str:
+        """Return what makes an existing result another one; empty if this job may replace it."""
+        if existing.protocol != self.identity.protocol:
+            return "conditions"
+        own_code = existing.identity.own_code != self.identity.own_code
+        return "code of the network's own classes" if own_code else ""
 
     def _existing_result(self) -> Result | None:
         """Return the existing result; None if there is none or it cannot be read."""

@@ -129,7 +129,8 @@ def call(function: Callable[..., Any], label: str, /, *args: Any, **kwargs: Any)
                 if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
             ]
             takes = f"Its arguments: {', '.join(known)}" if known else "It takes no arguments"
-            raise UserError(f"{label}: {error}. {takes}.") from None
+            near = [name for key in kwargs.keys() - {*known} for name in similar(key, known)]
+            raise UserError(f"{label}: {error}.{did_you_mean(near)} {takes}.") from None
     try:
         return function(*args, **kwargs)
     except UserError:
