@@ -14,7 +14,7 @@ from deeplab.metrics.image_confusions import ImageConfusions
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.callbacks.example_figure import WorstFigure
 from deeplab.training.confusion_plot import plot_confusion
-from deeplab.training.curves import plot_curves
+from deeplab.training.curves import better_validation, plot_curves
 from deeplab.training.loggers import log_examples
 from deeplab.training.segmentation import SegmentationModule, SegmentationTask
 from deeplab.utils.constants import IGNORE
@@ -53,6 +53,22 @@ def test_the_curve_of_a_class_has_the_color_of_its_overlay(tmp_path):
     assert {(200, 40, 60), (127, 127, 127)} <= seen
     assert (255, 255, 0) not in seen
     assert any(r == g > 150 > b for r, g, b in seen)
+
+
+@pytest.mark.parametrize(
+    ("scores", "better"),
+    [
+        (["20", "54.5", "54.5", "43"], (2, 54.5)),
+        (["20", "30"], None),
+        (["nan", "30", "nan"], None),
+        (["", ""], None),
+    ],
+)
+def test_a_validation_with_a_better_score_than_the_last_one(tmp_path, scores, better):
+    folder, metric = RunFolder(tmp_path), SEGMENTATION[0]
+    lines = [f"{step},{score}" for step, score in enumerate(scores, start=1)]
+    folder.metrics_csv.write_text("\n".join([f"step,{metric.logged_as}", *lines]))
+    assert better_validation(folder, metric) == better
 
 
 def test_the_worst_images_are_drawn_from_worst_to_best(tmp_path):

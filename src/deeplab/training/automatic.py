@@ -30,7 +30,7 @@ from deeplab.config.parsing import PLACEHOLDERS, validate
 from deeplab.config.schema.run import RunConfig, TrainConfig
 from deeplab.data.bad_files import BadFileError
 from deeplab.data.items import Item
-from deeplab.data.layouts.base import check_data, data_layout, split_items
+from deeplab.data.layouts.base import check_data, data_layout, name_key, split_items
 from deeplab.data.settings import SegmentationSettings
 from deeplab.utils.errors import UserError
 from deeplab.utils.sampling import sample_evenly
@@ -106,7 +106,9 @@ class Images:
 
     @cached_property
     def _items(self) -> Any:
-        return split_items(self._layout, self.settings.train_split)
+        layout, split = self._layout, self.settings.train_split
+        with name_key("train_split", split):
+            return split_items(layout, split)
 
 
 def _crop_size(config: TrainConfig, images: Images) -> int:

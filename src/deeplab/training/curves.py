@@ -1,5 +1,6 @@
 """Plot of a run's loss and scores over its steps."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -67,6 +68,15 @@ def plot_curves(folder: RunFolder, metric: Metric, class_colors: Mapping[str, Co
     right.legend(fontsize="small", loc="center left", bbox_to_anchor=(1, 0.5), reverse=True)
     save_plot(figure, folder.curves, dpi=110)
     return folder.curves
+
+
+def better_validation(folder: RunFolder, metric: Metric) -> tuple[int, float] | None:
+    """Return step and score of the best validation; None if it is the last one."""
+    rows = read_csv(folder.metrics_csv, RESTORE_HINT)
+    scores = [point for point in _points(rows, metric.logged_as) if not math.isnan(point[1])]
+    sign = 1 if metric.higher_is_better else -1
+    best = max(scores, key=lambda point: sign * point[1], default=None)
+    return None if best is None or best[1] == scores[-1][1] else best
 
 
 def _line_color(color: Color) -> str:

@@ -72,8 +72,9 @@ def _describe_images(config: TrainConfig, data: "SegmentationData") -> list[str]
     if not pixels[rarest] and count == len(dataset):
         advice = ["no training image has it, so the network cannot learn it"]
     elif shares[rarest] < RARE and not weighted:
+        keys = ["loss.class_weights=auto"] * hasattr(config.loss, "class_weights")
         advice = [
-            "for so rare a class: loss.class_weights=auto, or data.rare_class_temperature=0.01"
+            f"for so rare a class: {', or '.join([*keys, 'data.rare_class_temperature=0.01'])}"
         ]
     return [
         f"{pluralize(len(dataset), 'image')} of about {width} x {height} pixels, {len(classes)} "

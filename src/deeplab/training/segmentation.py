@@ -36,6 +36,7 @@ from deeplab.tracking.evaluation_protocol import segmentation_protocol
 from deeplab.tracking.result import Result, in_percent
 from deeplab.tracking.run_folder import RunFolder
 from deeplab.training.atrous_rate_fit import untrained_rates
+from deeplab.training.batch_norm_lag import lagging_statistics
 from deeplab.training.callbacks.confusion_figure import ConfusionFigure
 from deeplab.training.callbacks.example_figure import ExampleFigure, WorstFigure
 from deeplab.training.describe_choices import describe_choices
@@ -205,7 +206,7 @@ class SegmentationTask(Task):
         self.restrict_data()
         for dataset in (self.data.train_set, self.data.val_set):
             _warn(check_split(dataset))
-        _warn(untrained_rates(config))
+        _warn([*untrained_rates(config), *lagging_statistics(config)])
         self.data.check_eval_batches()
         _warn_about_overlap(self.data)
 

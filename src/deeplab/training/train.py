@@ -23,6 +23,7 @@ from deeplab.config.execution import choose_execution
 from deeplab.config.hydra_app import in_sweep, is_later_job
 from deeplab.config.own_nodes import describe_own_code
 from deeplab.config.schema.run import ClassifierConfig, RunConfig, TrainConfig
+from deeplab.metrics.definitions import objective_metric
 from deeplab.tracking.console import print_skipped, silence_library_messages
 from deeplab.tracking.provenance import Machine
 from deeplab.tracking.result import Result
@@ -50,7 +51,7 @@ from deeplab.training.checkpoint_io import (
     report_resume_errors,
 )
 from deeplab.training.classification import ClassificationTask
-from deeplab.training.curves import plot_curves
+from deeplab.training.curves import better_validation, plot_curves
 from deeplab.training.loggers import build_loggers, finish_wandb, log_result
 from deeplab.training.module import TrainingModule
 from deeplab.training.next_commands import next_commands
@@ -484,6 +485,11 @@ def _print_paths(config: RunConfig, folder: RunFolder) -> None:
     print(f"  metrics     {folder.result.name}, {folder.metrics_csv.name}")
     print(f"  weights     {folder.weights.name}")
     print(f"  checkpoint  {folder.last.relative_to(folder.path)}")
+    metric = objective_metric(None, is_classifier=isinstance(config, ClassifierConfig))
+    if earlier := better_validation(folder, metric):
+        step, score = earlier
+        best = folder.best.relative_to(folder.path)
+        print(f"              {best}: of step {step}, where {metric.label} was {score:.2f}")
     if folder.profile.exists():
         print(f"  profile     {folder.profile.name}")
     wandb = folder.path / "wandb"

@@ -327,7 +327,8 @@ def _resumed_config(config: DictConfig) -> RunConfig:
         elif value != _without_version(holder.get(name)):
             raise UserError(
                 f"{key}={text}: a resumed run keeps its settings, and this run has another {key}. "
-                "Leave it out, or start a new run without resume."
+                "Leave it out, or start a new run without resume; with init_from="
+                f"{config.resume} it starts from the weights of this one."
             )
     stored |= {"resume": str(folder.path), "runs_dir": str(folder.path.parent)}
     trust(targets(OmegaConf.to_container(config, resolve=True)))  # those that are typed again

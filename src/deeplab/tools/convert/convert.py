@@ -117,7 +117,8 @@ def _check_folder(weights: Path, train: TrainConfig) -> None:
         folder.record.exists() or result_settings(read_config(folder)) != result_settings(train)
     ):
         raise UserError(
-            f"output={weights}: {folder.config} belongs to another network. Choose another folder."
+            f"output={weights}: {folder.config} is of another network, or of this one with other "
+            "settings. Choose another folder."
         )
 
 
