@@ -9,7 +9,7 @@ from deeplab.utils.errors import UserError, script_errors
 from deeplab.utils.installation import DISTRIBUTION, check_installation
 from deeplab.utils.interrupts import is_child
 from deeplab.utils.program import PACKAGE, command, short_exit, start_program
-from deeplab.utils.text import did_you_mean, print_help, similar
+from deeplab.utils.text import did_you_mean, print_folded, similar
 
 COMMANDS = {
     "train": "train a network; with -m a sweep or the paper's tables",
@@ -51,7 +51,7 @@ def main() -> None:
     with short_exit(), script_errors():
         match sys.argv[1:]:
             case [] | ["--help" | "-h" | "help", *_]:
-                print_help(_help())
+                print_folded(_help().rstrip())
             case ["--version", *_]:
                 print(_version())
             case [name, *_]:

@@ -34,8 +34,8 @@ def test_runs_are_listed_with_state_and_score(tmp_path):
     result = json.loads((folder / "metrics.json").read_text())
     assert f"mIoU {result['mIoU']:.2f} %" in listed.splitlines()[1]
     assert lines[1][-1] == "finished"
-    assert f"interrupted at step {result['steps']} of {result['steps']}" in listed
-    assert "failed at step " in listed.splitlines()[3]
+    assert f"interrupted after step {result['steps']} of {result['steps']}" in listed
+    assert "failed after step " in listed.splitlines()[3]
     assert listed.splitlines()[3].endswith("RuntimeError: out of luck")
     assert "cannot be read: " in listed.splitlines()[4]
     assert " data " not in listed.splitlines()[0]

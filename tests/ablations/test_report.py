@@ -601,8 +601,8 @@ def test_state_of_unfinished_runs(tmp_path):
     with lock_run_folder(folders["running"]):
         rows = report.write().rows()
     assert [row["remark"] for row in rows] == [
-        "failed at step 30 of 400: RuntimeError: <no> memory",
-        "interrupted at step 30 of 400",
+        "failed after step 30 of 400: RuntimeError: <no> memory",
+        "interrupted after step 30 of 400",
         "running at step 30 of 400",
     ]
     assert "RuntimeError: &lt;no&gt; memory" in report.page
@@ -621,7 +621,7 @@ def test_truncated_metrics_file(tmp_path):
     report = Report(tmp_path, make_table())
     folder = create_run(tmp_path, report.job_of(1).config, "cut", finished=False)
     write_text(folder.metrics_csv, "step,loss\n10,1.5\n30,1.25\n,")
-    assert report.write().rows()[0]["remark"] == "interrupted at step 30 of 400"
+    assert report.write().rows()[0]["remark"] == "interrupted after step 30 of 400"
 
 
 @pytest.mark.parametrize("in_other_process", [True, False])
@@ -760,7 +760,7 @@ def test_failed_pretraining(tmp_path):
     folder = create_run(tmp_path, before.config, "coco", finished=False)
     write_text(folder.failure, "OSError: disk full")
     rows = report.write().rows("table5")
-    failed = f"failed at step 30 of {before.config.stage.max_steps}: OSError: disk full"
+    failed = f"failed after step 30 of {before.config.stage.max_steps}: OSError: disk full"
     assert rows[16]["remark"] == f"missing; the run that it starts from: {failed}"
     save_file({}, tmp_path / "jft.safetensors")
     external_weights = {"jft": str(tmp_path / "jft.safetensors")}

@@ -129,7 +129,7 @@ def test_a_killed_sweep_resumes(tmp_path, swept):
     assert not (killed / "metrics.json").exists()
     plan = ("plan", "ablation=table1", *SMALL, *STEPS)
     planned = run("ablations", *plan, cwd=cwd).stdout
-    assert "interrupted at step" in planned
+    assert "interrupted after step" in planned
     assert "3 done, 2 to run" in planned
     reported = run("ablations", "report", cwd=cwd).stdout  # that of the killed sweep
     assert "Report: runs/ablations/quick/index.html" in reported

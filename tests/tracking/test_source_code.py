@@ -203,7 +203,7 @@ def test_rows_of_other_code_are_named_in_sweep_plan_and_report(tmp_path):
     planned = copy.run("ablations", "plan", *table)
     assert f"{line} row 1\n" in planned
     assert "done by other code: runs/" in planned
-    assert "interrupted at step 2 of 2 by other code: runs/" in planned
+    assert "interrupted after step 2 of 2 by other code: runs/" in planned
     printed = copy.run("train", "-m", *table, status=2)
     assert "2 distinct runs, 1 to run" in printed
     assert f"{line} row 1\n" in printed

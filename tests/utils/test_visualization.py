@@ -35,7 +35,12 @@ def test_figure_has_a_row_for_each_example_and_a_legend():
     assert figure.height - one.height == 2 * (60 + 8)
     colors = {c for _, c in figure.getcolors(1 << 16)}
     assert (128, 0, 0) in colors  # the swatch of class 1
-    assert IGNORE_COLOR in colors
+    assert IGNORE_COLOR not in colors
+    with_border = Example("3", image, np.where(np.eye(30, 60) > 0, 255, label), label)
+    figure = segmentation_figure(
+        [*examples, with_border], ["background", "thing"], voc_palette(), tile=120
+    )
+    assert IGNORE_COLOR in {c for _, c in figure.getcolors(1 << 16)}
 
 
 def test_overlay_in_strips_equals_the_whole(monkeypatch):

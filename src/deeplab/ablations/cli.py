@@ -11,7 +11,7 @@ from deeplab.config.overrides import to_hydra_override
 from deeplab.utils.constants import CONFIG_FILE
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import as_typed, command
-from deeplab.utils.text import print_help
+from deeplab.utils.text import print_folded
 
 HELP = """Plan and report ablation tables of the paper. To run the tables, use deeplab train:
 
@@ -65,7 +65,7 @@ def run_ablations(arguments: Sequence[str]) -> None:
     kept = [argument for argument in arguments if argument not in ("-m", "--multirun")]
     match [to_hydra_override(argument) for argument in kept]:
         case words if not words or words[0] == "help" or {"--help", "-h"} & {*words}:
-            print_help(as_typed(HELP))
+            print_folded(as_typed(HELP).rstrip())
         case ["plan", *rest]:
             _plan(rest)
         case ["report", *rest]:

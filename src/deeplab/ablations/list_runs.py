@@ -14,7 +14,7 @@ from deeplab.tracking.run_record import read_record
 from deeplab.utils.errors import UserError
 from deeplab.utils.program import as_typed, command
 from deeplab.utils.reading import report_damage
-from deeplab.utils.text import format_duration, print_help
+from deeplab.utils.text import format_duration, print_folded
 from deeplab.utils.text_table import Column, TextTable
 
 HELP = """List the runs of a folder, the latest first.
@@ -41,7 +41,7 @@ COLUMNS = (
 def run_list(arguments: Sequence[str]) -> None:
     """Print the runs that the arguments ask for; raises UserError for a user's mistake."""
     if {"--help", "-h", "help"} & {*arguments}:
-        print_help(as_typed(HELP))
+        print_folded(as_typed(HELP).rstrip())
         return
     values = override_values([to_hydra_override(argument) for argument in arguments])
     list_runs(Path(validate(ReportConfig, values).runs_dir).expanduser())

@@ -116,8 +116,10 @@ class Run:
     @property
     def progress(self) -> str:
         """State and step of an unfinished run, and the error of a failed one."""
-        text = f"{self.state} at step {self.step} of {self.config.stage.max_steps}"
-        return f"{text}: {self.failure}" if self.state == "failed" and self.failure else text
+        state = self.state
+        word = "at" if state == "running" else "after"  # its checkpoint may have a later one
+        text = f"{state} {word} step {self.step} of {self.config.stage.max_steps}"
+        return f"{text}: {self.failure}" if state == "failed" and self.failure else text
 
     def evaluation(self, row_evaluation: RowEvaluation) -> Evaluation | None:
         """Return a row's evaluation of the run's current weights; None if it does not exist."""

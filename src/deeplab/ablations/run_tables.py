@@ -23,6 +23,7 @@ from deeplab.ablations.sweep import (
     job_group,
     job_tags,
     job_titles,
+    one_of_each,
     run_jobs,
 )
 from deeplab.ablations.sweep_request import SweepRequest, parse_request
@@ -72,7 +73,7 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
         print(f"Preset {request.preset_name}: {request.preset.title} (preset=none: without it)")
     root, group = runs_root(request, jobs), _group(request, jobs)
     if any(job.config.trainer.fast_dev_run for job in jobs):
-        _test_jobs(jobs, check, launch)
+        _test_jobs(one_of_each(jobs), check, launch)
         return
     folder = report_folder(request, jobs, root)
 
@@ -95,7 +96,7 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
 
 
 def _test_jobs(jobs: Sequence[Job], check: Check, launch: Launch) -> None:
-    """Launch the tests of all jobs (``trainer.fast_dev_run``), which have no results to report."""
+    """Launch the tests of jobs (``trainer.fast_dev_run``), which have no results to report."""
     for job in jobs:
         check(job.overrides)
     titles = job_titles(jobs)

@@ -86,8 +86,7 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
     if jobs and all(job.missing_weights_in_chain for job in jobs):
         problem = "ablation: no row of these tables can run, because weights are missing."
         raise UserError("\n       ".join([problem, *missing]))
-    without_seeds = {tuple(o for o in j.overrides if not o.startswith("seed=")): j for j in todo}
-    for job in without_seeds.values():
+    for job in one_of_each(todo):
         check(job_overrides(job, None, group))
     trained = sum(bool((run := find_run(job)) and run.folder.finished) for job in todo)
     evaluated = f", {trained} of them only to evaluate" if trained else ""
@@ -120,6 +119,12 @@ def run_jobs(jobs: Sequence[Job], *, runs: str, group: str, check: Check, launch
                 del waiting[job.key]
     errors |= dict.fromkeys(waiting, JobError("the run that it starts from has not finished"))
     return _print_unfinished(jobs, find_run, errors)
+
+
+def one_of_each(jobs: Sequence[Job]) -> list[Job]:
+    """Return one job of those that differ in their seeds only."""
+    without_seeds = {tuple(o for o in j.overrides if not o.startswith("seed=")): j for j in jobs}
+    return [*without_seeds.values()]
 
 
 def job_titles(jobs: Sequence[Job]) -> dict[str, str]:

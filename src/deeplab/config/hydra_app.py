@@ -43,7 +43,7 @@ from deeplab.utils.interrupts import (
     is_interrupted,
 )
 from deeplab.utils.program import CONF, RESUMABLE
-from deeplab.utils.text import print_help
+from deeplab.utils.text import print_folded
 from deeplab.utils.write_errors import full_disk_error, write_error
 
 MAX_OVERRIDES = 200
@@ -134,13 +134,13 @@ def _run_script(task: Callable[[DictConfig], None], config_name: str) -> None:
 
 @contextmanager
 def _folded_help() -> Iterator[None]:
-    """Print the help that Hydra prints in this context, and then exits, as ``print_help`` does."""
+    """Print the help that Hydra prints in this context, and then exits, folded."""
     text = StringIO()
     try:
         with redirect_stdout(text):
             yield
     finally:
-        print_help(text.getvalue())
+        print_folded(text.getvalue().rstrip())
 
 
 def _help_arguments(arguments: Sequence[str]) -> list[str]:

@@ -27,6 +27,7 @@ from deeplab.data.settings import ClassificationSettings, DataSettings, Segmenta
 from deeplab.models.backbones.families import backbone_names
 from deeplab.utils.own_code.node import VERSION
 from deeplab.utils.settings import Settings
+from deeplab.utils.text import line_width
 
 NO_BOUND = 10**9
 """Bounds from here on only keep out slips of the keyboard."""
@@ -266,14 +267,15 @@ def find_keys(text: str, script: str) -> dict[Key, list[str]]:
 
 def print_keys(words: str, script: str) -> None:
     """Print the keys of a script that words find, one paragraph each, below their sections."""
-    found = find_keys(words, script)
+    found, width = find_keys(words, script), line_width(96)
     last: list[str] = []
     for key, titles in found.items():
         if titles != last:
-            print(textwrap.fill(", ".join(titles), 96, initial_indent="# ", subsequent_indent="# "))
+            heading = ", ".join(titles)
+            print(textwrap.fill(heading, width, initial_indent="# ", subsequent_indent="# "))
             last = titles
         print(f"{key.name}={key.default}   {key.type}")
-        print(textwrap.fill(key.meaning, 96, initial_indent="    ", subsequent_indent="    "))
+        print(textwrap.fill(key.meaning, width, initial_indent="    ", subsequent_indent="    "))
     if not found:
         print(
             f"{words}: no key of this script has this in its name or meaning. Without a word all "

@@ -27,6 +27,7 @@ from deeplab.utils.files import check_writable
 from deeplab.utils.links import check_links
 from deeplab.utils.paths import short_path
 from deeplab.utils.program import command, script_name
+from deeplab.utils.text import print_folded
 
 
 def check_evaluation(config: EvaluateConfig) -> None:
@@ -62,9 +63,9 @@ def run_evaluation(config: EvaluateConfig, *, brief: bool = False) -> list[Resul
     if not brief:
         data = describe_splits(task.data.layout, task.data.val_split)
         weights = describe_weights(task.folder, task.weights, task.run.stage.max_steps)
-        print("Weights: " + "\n         ".join(weights))
-        print(f"Machine: {task.execution}")
-        print("Data:    " + "\n         ".join(data))
+        print_folded("Weights: " + "\n         ".join(weights))
+        print_folded(f"Machine: {task.execution}")
+        print_folded("Data:    " + "\n         ".join(data))
     with lock_evaluations(evaluations, setting):
         todo = jobs if config.overwrite else [job for job in jobs if not job.done]
         with working_folder(evaluations, jobs) as temporary:

@@ -10,7 +10,7 @@ from deeplab.config.schema.run import TrainConfig
 from deeplab.training.automatic import MAX_SAMPLE, PRETRAINED, image_sizes, machine_kind
 from deeplab.utils.constants import IGNORE
 from deeplab.utils.settings import find_holder, to_dict
-from deeplab.utils.text import name_some, pluralize
+from deeplab.utils.text import line_width, name_some, pluralize
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +25,8 @@ RARE = 1.0
 SIMILAR = 1.2
 """Ratio up to which lengths are described by one number."""
 
-MAX_WIDTH = 96
-"""Characters of a line of chosen values."""
+MAX_LINE, INDENT = 108, 12
+"""Characters of a line of chosen values, and those before them."""
 
 
 def describe_choices(config: TrainConfig, data: "SegmentationData") -> list[str]:
@@ -51,7 +51,8 @@ def describe_choices(config: TrainConfig, data: "SegmentationData") -> list[str]
         holder, name = find_holder(values, key)
         text = "null" if holder[name] is None else str(holder[name]).replace(" ", "")
         chosen.append(f"{key}={text}")
-    lines = textwrap.wrap(" ".join(chosen), MAX_WIDTH, break_long_words=False)
+    width = line_width(MAX_LINE) - INDENT
+    lines = textwrap.wrap(" ".join(chosen), width, break_long_words=False, break_on_hyphens=False)
     if "loss.class_weights" in config.automatic:
         lines.append("weight of a class: 1 / sqrt(its share of the pixels), 1 on average")
     return [*_describe_images(config, data), *lines, *backbone_lines]

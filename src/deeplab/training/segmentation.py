@@ -52,7 +52,7 @@ from deeplab.utils.own_code.trust import trust
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.sampling import sample_evenly
 from deeplab.utils.settings import Settings, to_dict
-from deeplab.utils.text import name_some
+from deeplab.utils.text import name_some, print_folded
 from deeplab.utils.visualization import Color, Example, rgb, segmentation_figure
 
 
@@ -248,7 +248,7 @@ class SegmentationTask(Task):
                 devices=self.execution.devices,
             )
             if line and is_first_process() and not is_later_job():
-                print(f"Cache:      {line}")
+                print_folded(f"Cache:      {line}")
 
     def build_module(self) -> SegmentationModule:
         classes = self.config.data.classes
@@ -303,7 +303,7 @@ class SegmentationTask(Task):
         """See ``Task``."""
         assert module.matrix is not None
         predicted = module.matrix.sum(axis=0).nonzero()[0]
-        if len(predicted) == 1:
+        if len(predicted) == 1 and not self.config.trainer.fast_dev_run:
             name = module.class_names[predicted[0]]
             _warn(
                 [

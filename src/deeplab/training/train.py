@@ -71,7 +71,7 @@ from deeplab.utils.hardware import Execution, threads_are_set
 from deeplab.utils.interrupts import children_end_with_this_process, is_child
 from deeplab.utils.parallel import is_first_process
 from deeplab.utils.settings import to_dict
-from deeplab.utils.text import format_duration
+from deeplab.utils.text import format_duration, print_folded
 
 _named_code: set[str] = set()
 """Lines on classes of the user's own that this process has printed, in any job of a sweep."""
@@ -186,19 +186,19 @@ def _start_session(
         record.write(folder.record)
         print(f"Run folder: {folder.path}" + (f" (from step {first_step})" if first_step else ""))
     if is_first_process() and not is_later_job():
-        print(f"Machine:    {execution}")
-        print("Data:       " + "\n            ".join(task.describe_data()))
+        print_folded(f"Machine:    {execution}")
+        print_folded("Data:       " + "\n            ".join(task.describe_data()))
         if choices := task.describe_choices():
             choices += _estimate(config, execution, first_step)
-            print("Chosen:     " + "\n            ".join(choices))
+            print_folded("Chosen:     " + "\n            ".join(choices))
         if config.trainer.accumulate_grad_batches > 1:
-            print(f"Batches:    {_describe_parts(config, execution)}")
+            print_folded(f"Batches:    {_describe_parts(config, execution)}")
         if execution.compiled:
             print("Compiling:  the first steps compile the network; they may take some minutes.")
     own = [line for line in describe_own_code(config) if line not in _named_code]
     if own and is_first_process():
         _named_code.update(own)
-        print("Own code:   " + "\n            ".join(own))
+        print_folded("Own code:   " + "\n            ".join(own))
     with execution.threads():
         task.use_cache()
         _train(config, execution, task, folder, record=record, first_step=first_step)
@@ -410,7 +410,7 @@ def initialize_weights(module: TrainingModule, config: RunConfig, sha256: str | 
         description = f", {init.description}" if init.description else ""
         lines = [init.source, f"SHA-256 {sha256}{description}", f"{part}: {load_report}"]
     if is_first_process() and not is_later_job():
-        print("Weights:    " + "\n            ".join(lines))
+        print_folded("Weights:    " + "\n            ".join(lines))
 
 
 def _pretraining_hint(config: RunConfig) -> str:

@@ -104,7 +104,7 @@ def script_errors() -> Iterator[None]:
 
 def exit_without_output(error: BaseException) -> None:
     """Exit if an error is that of standard output, which cannot be written any more."""
-    if not isinstance(error, OSError):
+    if not isinstance(error, OSError) or error.errno is None:  # Hydra's have none
         return
     try:
         print(flush=True)

@@ -107,10 +107,14 @@ def fold(text: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def print_help(text: str) -> None:
-    """Print the help of a script, folded to the width of a terminal."""
-    text = text.rstrip()
+def print_folded(text: str) -> None:
+    """Print a text; in a terminal, its long lines are folded to the width of that."""
     print(fold(text, shutil.get_terminal_size().columns) if sys.stdout.isatty() else text)
+
+
+def line_width(most: int) -> int:
+    """Return the number of characters of a line: ``most``, or those of a narrower terminal."""
+    return min(most, shutil.get_terminal_size().columns) if sys.stdout.isatty() else most
 
 
 class PrintableStream:

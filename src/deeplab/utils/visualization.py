@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from deeplab.utils.constants import BACKGROUND
+from deeplab.utils.constants import BACKGROUND, IGNORE
 from deeplab.utils.text import printable
 
 Pixels = NDArray[np.uint8]
@@ -62,7 +62,7 @@ def overlay(
     the class colors would be hard to tell apart.)
     """
     colors = palette[label]
-    colors[label == 255] = IGNORE_COLOR
+    colors[label == IGNORE] = IGNORE_COLOR
     gray = np.asarray(Image.fromarray(as_rgb(image)).convert("L"))[..., None]
     opacities = np.full(256, opacity)
     opacities[_background(class_names)] = 0
@@ -142,7 +142,9 @@ def segmentation_figure(
         height = max(1, round(tile * example.truth.shape[0] / example.truth.shape[1]))
         rows.append([Image.fromarray(panel).resize((tile, height)) for panel in panels])
     entries = [(name, rgb(palette[i])) for i, name in enumerate(class_names)]
-    strip = legend([*entries, ("ignored", IGNORE_COLOR)], width - 2 * margin)
+    if any((example.truth == IGNORE).any() for example in examples):
+        entries.append(("ignored", IGNORE_COLOR))
+    strip = legend(entries, width - 2 * margin)
     total = header + sum(row[0].height + margin for row in rows) + strip.height + margin
     figure = Image.new("RGB", (width, total), "white")
     draw = ImageDraw.Draw(figure)

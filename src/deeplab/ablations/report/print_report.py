@@ -13,7 +13,7 @@ from deeplab.ablations.sweep_request import SweepRequest
 from deeplab.config.overrides import typed_override
 from deeplab.tracking.evaluation_protocol import differences
 from deeplab.utils.program import command
-from deeplab.utils.text import printable
+from deeplab.utils.text import print_folded, printable
 from deeplab.utils.text_table import Cell, Column, TextTable
 
 ON_PAPER_ONLY = ("run", "files", "training: memory, MB", "one image: memory, MB")
@@ -27,7 +27,9 @@ def print_sheets(sheets: Sequence[Sheet], *, of_variants: bool) -> None:
     """Print the tables with their notes, as wide as the terminal; variants as they were typed."""
     width = shutil.get_terminal_size().columns
     for sheet in sheets:
-        print(f"\n{printable(sheet.title)} ({printable(sheet.setting)})\n")
+        print()
+        print_folded(f"{printable(sheet.title)} ({printable(sheet.setting)})")
+        print()
         table, problems = _labeled(sheet.shown, " " if of_variants else ", ")
         print(_fit(table, width))
         _print_list([*problems, *sheet.notes], width)

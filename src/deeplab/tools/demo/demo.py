@@ -25,6 +25,7 @@ from deeplab.utils.constants import BACKGROUND
 from deeplab.utils.errors import UserError
 from deeplab.utils.extras import require_extra
 from deeplab.utils.program import command
+from deeplab.utils.text import print_folded
 from deeplab.utils.visualization import overlay_with_outlines, rgb
 
 STRATEGIES = (
@@ -132,8 +133,8 @@ def run_demo(config: DemoConfig) -> None:
     )
     execution = inference_execution(config.trainer)
     model = TrainedModel(trained, execution)
-    print("Weights: " + "\n         ".join(trained.describe_weights()))
-    print(f"Machine: {execution}")
+    print_folded("Weights: " + "\n         ".join(trained.describe_weights()))
+    print_folded(f"Machine: {execution}")
     with execution.threads(), TemporaryDirectory(prefix="deeplab-demo-") as folder:
         # before gradio is imported: it keeps uploads there, and reports nothing to its makers
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}

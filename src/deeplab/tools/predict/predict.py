@@ -42,7 +42,7 @@ from deeplab.utils.extras import require_extra
 from deeplab.utils.files import atomic_write, check_writable
 from deeplab.utils.parallel import prefetch
 from deeplab.utils.progress import ProgressBar, show_progress
-from deeplab.utils.text import pluralize
+from deeplab.utils.text import pluralize, print_folded
 from deeplab.utils.visualization import legend, legend_overlay, overlay_with_outlines, rgb
 from deeplab.utils.write_errors import report_write_errors
 
@@ -95,8 +95,8 @@ def run_prediction(config: PredictConfig) -> int:
             output, {path: file.path for file in files for path in file.output_paths(**saved)}
         )
     segmenter = trained.segmenter(predictor, execution, auto_overlap=config.auto_overlap)
-    print("Weights: " + "\n         ".join(trained.describe_weights()))
-    print(f"Machine: {execution}")
+    print_folded("Weights: " + "\n         ".join(trained.describe_weights()))
+    print_folded(f"Machine: {execution}")
     if pixel_format != RGB:
         print(f"Images:  {pixel_format}, as in training")
     _print_skipped_and_renamed(inputs)

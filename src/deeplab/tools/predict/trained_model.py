@@ -258,8 +258,9 @@ class TrainedModel:
         if hasattr(image, "read") and not isinstance(image, io.TextIOBase):
             image.seek(0)  # as Pillow does: who has just written it is at its end
             image = image.read()
-        if isinstance(image, str) and not image:
-            raise UserError("image='': expected the path of an image.")
+        if isinstance(image, str) and (not image or "://" in image):
+            hint = " Download it, and pass its path or its bytes." if image else ""
+            raise UserError(f"image={image!r}: expected the path of an image.{hint}")
         if isinstance(image, str | PathLike):
             pixels, _ = read_photo(Path(image).expanduser(), pixel_format)
         elif isinstance(image, bytes | bytearray | memoryview):
