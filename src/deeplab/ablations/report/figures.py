@@ -117,6 +117,7 @@ def _draw_cost(
     if paper:
         axes.legend(fontsize="small")
     caption = f"{METRICS[main].label} over multiply-adds{under}; the numbers are row numbers"
+    caption += _spread(results)
     return _save(figure, path, caption)
 
 
@@ -134,27 +135,37 @@ def _draw_boundary(
     table: TableResult, results: Mapping[RowResult, Sequence[SeedResult]], path: Path, under: str
 ) -> FigureFile | None:
     """Draw mIoU over the width of the band around object borders, one curve per row."""
-    curves = {row: curve for row, scored in results.items() if (curve := mean_curve(scored))}
+    curves = {row: curve for row, scored in results.items() if (curve := seed_curves(scored))}
     if not curves:
         return None
     figure, axes = _new_figure(len(curves))
     for i, (row, curve) in enumerate(curves.items()):
         style = LINE_STYLES[i // 10 % len(LINE_STYLES)]
         label = f"{row.number}: {plot_text(row_title(table, row))}"
-        axes.plot(list(curve), list(curve.values()), style, marker="o", markersize=3, label=label)
+        means = [mean(values) for values in curve.values()]
+        (line,) = axes.plot([*curve], means, style, marker="o", markersize=3, label=label)
+        spans = [stdev(values) if len(values) > 1 else 0.0 for values in curve.values()]
+        low, high = ([m + sign * s for m, s in zip(means, spans, strict=True)] for sign in (-1, 1))
+        axes.fill_between([*curve], low, high, color=line.get_color(), alpha=0.12, linewidth=0)
     label_bands(axes)
     figure.legend(loc="outside lower left", fontsize="small", ncols=_legend_columns(len(curves)))
-    caption = f"mIoU in bands around object borders{under}, one curve per row"
+    caption = f"mIoU in bands around object borders{under}, one curve per row{_spread(results)}"
     return _save(figure, path, caption)
 
 
-def mean_curve(seed_results: Sequence[SeedResult]) -> dict[float, float]:
-    """Return the mIoU in percent by band width, averaged over the runs of a row.
+def seed_curves(seed_results: Sequence[SeedResult]) -> dict[float, list[float]]:
+    """Return the mIoU in percent of each run of a row, by band width.
 
     Only widths that all runs have are included.
     """
     curves = [band_curve(boundary_bands(e)) for s in seed_results if (e := s.evaluation)]
-    return {w: mean(curve[w] for curve in curves) for w in curves[0] if all(w in c for c in curves)}
+    return {w: [curve[w] for curve in curves] for w in curves[0] if all(w in c for c in curves)}
+
+
+def _spread(results: Mapping[RowResult, Sequence[SeedResult]]) -> str:
+    """Return what a caption says of the spread over seeds; empty for one seed of each row."""
+    several = any(len(scored) > 1 for scored in results.values())
+    return "; with plus and minus one standard deviation over the seeds" * several
 
 
 def _draw_classes(
