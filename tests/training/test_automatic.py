@@ -1,5 +1,6 @@
 """Values of ``auto``: what is chosen from the images and the machine, and the runs that have it."""
 
+import pickle
 import re
 from dataclasses import replace
 
@@ -15,6 +16,7 @@ from deeplab.config.compose import composed
 from deeplab.config.execution import choose_execution
 from deeplab.config.implied_overrides import implied_overrides
 from deeplab.config.parsing import PLACEHOLDERS
+from deeplab.data.split_error import SplitError
 from deeplab.training import automatic, describe_choices, train
 from deeplab.training.automatic import CROP, MAX_STEPS, MIN_STEPS, RULES
 from deeplab.training.compose_config import compose_train
@@ -76,6 +78,16 @@ def test_steps_follow_the_number_of_images(count, batch, tmp_path):
         assert abs(steps - wanted) <= 50
     else:
         assert steps in (MIN_STEPS, MAX_STEPS["cpu"])
+
+
+def test_a_split_that_does_not_exist_is_named_with_its_key(tmp_path):
+    """Also where values are chosen from its images, and from another process."""
+    write_folder(tmp_path, [(60, 80)] * 4)
+    with pytest.raises(UserError, match=r"^data\.train_split=foo: no such split") as error:
+        compose(tmp_path, "data.train_split=foo")
+    assert str(pickle.loads(pickle.dumps(error.value))) == str(error.value)
+    wrong = SplitError("foo", "it has no images. Add some.")
+    assert str(pickle.loads(pickle.dumps(wrong))) == "split 'foo': it has no images. Add some."
 
 
 @pytest.mark.parametrize("machine", ["cpu", "gpu"])

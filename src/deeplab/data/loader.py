@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import torch
 from torch.utils.data import DataLoader
 
@@ -56,10 +57,16 @@ def build_loader(dataset: Any, *, num_workers: int, batch_bytes: int, **kwargs: 
         persistent_workers=num_workers > 0,
         pin_memory=torch.cuda.is_available(),
         collate_fn=collate,
-        worker_init_fn=leave_signals_to_parent,
+        worker_init_fn=_start_worker,
         generator=torch.Generator(),  # keeps loaders off the global generator
         **kwargs,
     )
+
+
+def _start_worker(worker: int) -> None:
+    """Leave signals to the parent, and the other cores to the other workers."""
+    leave_signals_to_parent()
+    cv2.setNumThreads(0)
 
 
 def _free_shared_memory() -> float:

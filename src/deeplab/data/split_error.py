@@ -15,6 +15,10 @@ class SplitError(UserError):
         super().__init__(f"split {split!r}: {problem}")
         self.split, self.problem = split, problem
 
+    def __reduce__(self) -> tuple[type[UserError], tuple[str]]:
+        """Support pickling, so that the message can cross process borders."""
+        return UserError, (str(self),)
+
 
 def split_problem(error: UserError, split: str) -> str:
     """Return the message of an error, without the name of the split if it is this one."""
