@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from deeplab.models import backbones
 from deeplab.models.backbones import (
     MobileNetV2,
     ResNet,
