@@ -156,7 +156,7 @@ def test_counts_are_printed_before_measuring(monkeypatch, capsys):
         cost_module.run_cost(config)
     printed = capsys.readouterr().out
     assert f"strategy  {COST_LABEL}  {PAPER_COST_LABEL}" in re.sub(" {2,}", "  ", printed)
-    assert "(65 x 97, 7 classes)" in printed
+    assert "data.name=shapes: 97 x 65 pixels, 7 classes)" in printed
 
 
 def test_measured_table(monkeypatch, capsys):
@@ -164,7 +164,7 @@ def test_measured_table(monkeypatch, capsys):
     monkeypatch.setattr(cost_module, "measure_speed", lambda *_, **__: speed)
     keys = ("data=shapes", "measure_speed=true", "input_size=65", "trainer.accelerator=cpu")
     cost_module.run_cost(parse(CostConfig, OmegaConf.create(compose_config("cost", *keys))))
-    counted, _, measured = capsys.readouterr().out.partition("(65 x 65, 7 classes)")
+    counted, _, measured = capsys.readouterr().out.partition("65 x 65 pixels, 7 classes)")
     assert re.search(r"^os16 +[\d.]+ +[\d.]+$", counted, re.MULTILINE)
     assert "peak at one image" in measured
     assert measured.endswith("\n  os16: 123.4 ms/image, 8.13 images/s, 5 MB\n")

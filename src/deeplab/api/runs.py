@@ -62,6 +62,9 @@ def train(
 ) -> Run:
     """Train a network as ``deeplab train`` does, with its output, and return the run.
 
+    PyTorch's random numbers start from ``seed=...``, and messages of Lightning below warnings are
+    turned off, in this process from then on.
+
     A finished run of the same settings is returned as it is; an interrupted one goes on. Ctrl-C, or
     the stop button of a notebook, stops after the current step with a checkpoint, and raises
     KeyboardInterrupt: the same call goes on.

@@ -36,7 +36,8 @@ def run_cost(config: CostConfig) -> None:
     rows = [_row(strategy, cost) for strategy, cost in zip(strategies, costs, strict=True)]
     if config.format == "table":  # printed first: measuring a large input may kill the process
         print(format_table(strategies, costs))
-        print(f"\n({height} x {width}, {classes} classes)", flush=True)
+        network = f"backbone.family={config.backbone.family}, data.name={config.data.name}"
+        print(f"\n({network}: {width} x {height} pixels, {classes} classes)", flush=True)
     if execution:
         measurements = list(_measure(config, strategies, size, execution))
         rows = [{**row, "measured": m} for row, m in zip(rows, measurements, strict=True)]
