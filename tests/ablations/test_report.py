@@ -1090,3 +1090,7 @@ def test_report_without_table_covers_latest_or_all(tmp_path):
     assert report() == ["table1"]
     of_paper = [name for name in project_choices("ablation") if "_" not in name]
     assert report("num_seeds=2") == of_paper
+    for words, about_all in ((["plan"], True), (["plan", "ablation=table4"], False)):
+        done = run("ablations", *words, "decoder=tiny", cwd=tmp_path, ok=False)
+        assert "an image classifier has no decoder" in done.stderr
+        assert ("This is about all tables" in done.stderr) == about_all

@@ -3,7 +3,8 @@
 This is no Hydra application, because one command composes many configs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -67,9 +68,11 @@ def run_ablations(arguments: Sequence[str]) -> None:
         case words if not words or words[0] == "help" or {"--help", "-h"} & {*words}:
             print_folded(as_typed(HELP).rstrip())
         case ["plan", *rest]:
-            _plan(rest)
+            with _say_all_tables(rest):
+                _plan(rest)
         case ["report", *rest]:
-            _report(rest)
+            with _say_all_tables(rest):
+                _report(rest)
         case ["views", *rest]:
             from deeplab.ablations.run_tables import save_table_views
 
@@ -77,6 +80,20 @@ def run_ablations(arguments: Sequence[str]) -> None:
             save_table_views(_with_tables(rest))
         case [command, *_]:
             raise UserError(f"{command}: no such command. Commands: plan, report, views.")
+
+
+@contextmanager
+def _say_all_tables(arguments: Sequence[str]) -> Iterator[None]:
+    """Say in an error of a table that it is about all of them, since none was named."""
+    try:
+        yield
+    except UserError as error:
+        if not str(error).startswith("ablation/") or _names_tables(arguments):
+            raise
+        raise UserError(
+            f"{error} (This is about all tables, since the command names neither ablation=... nor "
+            "several values of a key.)"
+        ) from None
 
 
 def _plan(arguments: Sequence[str]) -> None:
@@ -130,9 +147,12 @@ def _split_arguments(arguments: Sequence[str], keys: Sequence[str]) -> tuple[lis
 
 def _with_tables(arguments: Sequence[str]) -> list[str]:
     """Return the arguments, which stand for all tables if they name none and no variants."""
+    return [*arguments] if _names_tables(arguments) else ["ablation=all", *arguments]
+
+
+def _names_tables(arguments: Sequence[str]) -> bool:
+    """Return True if a command names tables, or variants by several values of a key."""
     from deeplab.ablations.sweep_request import sweeps_over_variants
 
     named = any(argument.startswith("ablation=") for argument in arguments)
-    return (
-        [*arguments] if named or sweeps_over_variants(arguments) else ["ablation=all", *arguments]
-    )
+    return named or sweeps_over_variants(arguments)
