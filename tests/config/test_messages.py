@@ -190,7 +190,7 @@ def test_other_scripts_and_sweeps(script, arguments, words, tmp_path):
         (
             lambda r: Image.new("L", (10, 50)).save(r / "SegmentationClass/val_1.png"),
             [],
-            ["val_1.png", "its image is 50 x 60"],
+            ["val_1.png", "its image is 60 x 50"],
         ),
         (
             lambda r: [
