@@ -370,7 +370,8 @@ def _train(
                 print(f"Result:     {result.format_main_score()}")
             else:
                 task.report(result)
-            task.check_result(module)
+            if not config.trainer.fast_dev_run:
+                task.check_result(module)
             print_skipped(skipped)
             if config.trainer.fast_dev_run:
                 print("trainer.fast_dev_run: training and validation work; nothing is kept.")
