@@ -81,6 +81,7 @@ TRAIN = [
     (["decoder.width=3"], ["decoder.width: no such key. Did you mean decoder.weight_init or"]),
     (["stage.momentum=0.9"], ["stage.momentum: no such key. Set optimizer.momentum instead"]),
     (["epochs=10"], ["epochs: no such key. Set stage.max_steps instead"]),
+    (["data.val_part=0.3"], ["data.val_part: no such key. Set data.val_fraction instead"]),
     (["model=resnet50"], ["model: no such key. Set backbone=NAME instead"]),
     (["optimizer=adamw", "optimizer.momentum=0.9"], ["optimizer has no such key", "optimizer=sgd"]),
     (["loss.hard_pixel_fraction=0.5"], ["loss has no such key. It is for loss=top_k"]),

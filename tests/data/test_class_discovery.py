@@ -298,6 +298,13 @@ def test_one_mask_is_enough(tmp_path):
         assert find_classes(save(tmp_path / name, [mask])).classes.values == (0, 255)
 
 
+def test_a_mask_that_is_left_out_is_named_with_the_reason(tmp_path):
+    files = save(tmp_path, [scene(s, 3) for s in N])
+    Image.fromarray(np.full((9, 9), 40_000, np.uint16)).save(files[2])
+    reading = find_classes(files).reading
+    assert f"{files[2]} left out: this mask has values up to 40000" in reading
+
+
 def test_reading_says_what_is_ignored_and_is_read_back(tmp_path):
     stray = find_classes(save(tmp_path / "a", [with_spot(scene(s, 3), 7, s == 3) for s in N]))
     assert stray.reading == "3 classes: 0 to 2; 1 pixel of 7 (stray) is ignored (0.0012 %)"

@@ -107,6 +107,15 @@ def test_the_run_of_an_agent_keeps_its_id(tmp_path):
 
 
 @pytest.mark.processes
+def test_the_runs_of_a_sweep_do_not_share_the_id_of_one(tmp_path):
+    variables = {"WANDB_RUN_ID": "mine"}
+    done = run("train", "-m", "seed=0,1", *WANDB, cwd=tmp_path, variables=variables)
+    assert "WANDB_RUN_ID=mine is for one run; each of these gets its own id" in done.stdout
+    records = [json.loads((f / "run.json").read_text()) for f in run_folders(tmp_path)]
+    assert len({"mine", *(record["wandb_id"] for record in records)}) == 3
+
+
+@pytest.mark.processes
 def test_an_agent_gets_the_score_of_every_run_that_it_starts(tmp_path):
     """Also of settings that another agent has trained; an error makes a failed run."""
     parameters = tmp_path / "parameters.yaml"

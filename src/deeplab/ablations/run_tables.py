@@ -4,6 +4,7 @@ The tables are files, or made of the variants of a plain sweep.
 """
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -34,7 +35,7 @@ from deeplab.config.parsing import PLACEHOLDERS, validate
 from deeplab.config.schema.run import RunConfig
 from deeplab.evaluation.wandb_logging import label_run
 from deeplab.tracking.run_identity import settings_hash
-from deeplab.tracking.wandb_run import OFFLINE_RUNS
+from deeplab.tracking.wandb_run import OFFLINE_RUNS, leave_agent
 from deeplab.training.compose_config import compose_seeds
 from deeplab.utils.constants import PAGE_FILE
 from deeplab.utils.errors import UserError
@@ -76,6 +77,10 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
         _test_jobs(one_of_each(jobs), check, launch)
         return
     folder = report_folder(request, jobs, root)
+    uses_wandb = any(job.config.logger.name == "wandb" for job in jobs)
+    if uses_wandb and len(jobs) > 1 and (wandb_id := os.environ.get("WANDB_RUN_ID")):
+        print(f"W&B:    WANDB_RUN_ID={wandb_id} is for one run; each of these gets its own id")
+        leave_agent("")
 
     def record_and_launch(launched: Sequence[LaunchedJob]) -> Sequence[JobError | None]:
         if is_first_process():  # a report without arguments finds a sweep that is interrupted
@@ -88,7 +93,6 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     _label_runs(jobs, root, group)
     _report(request, jobs, arguments, chosen=True)
     offline = f"*/wandb/{OFFLINE_RUNS}"
-    uses_wandb = any(job.config.logger.name == "wandb" for job in jobs)
     if uses_wandb and any(Path(root).expanduser().glob(offline)):
         print(f"W&B:    offline; upload the runs with: wandb sync {root}/{offline}")
     if status:

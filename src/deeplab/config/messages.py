@@ -50,12 +50,14 @@ MOVED_KEYS = {
     **dict.fromkeys(("encoder_weights", "weights"), "backbone.pretrained or init_from"),
     **dict.fromkeys(("output_dir", "save_dir", "project"), "runs_dir"),
     "batch": "stage.batch_size",
+    "data.val_part": "data.val_fraction",
     "dataset": "data=NAME",
     "device": "trainer.accelerator",
     "gpus": "trainer.devices",
     "learning_rate": "stage.lr",
     "num_classes": "data.classes",
     "patience": "stage.early_stopping",
+    "progress": "enable_progress_bar",
     "workers": "trainer.num_workers",
 }
 """Keys of earlier versions or other programs, and what they are called here."""

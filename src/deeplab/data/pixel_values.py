@@ -76,8 +76,8 @@ def network_pixels(values: Values, pixel_format: PixelFormat, path: ImagePath) -
             "other channels",
             path,
             f"{found} channels; {channels} are read",
-            f"Set data.channels={found} to train with them, or save the ones that the network "
-            "should see.",
+            f"Set data.channels={found} if all images have so many; images of different numbers "
+            "cannot be mixed. Or save the ones that the network should see.",
         )
     image = to_8_bits(values, pixel_format, path)
     if image.shape[2] == channels:  # a range for each channel also spreads gray to three

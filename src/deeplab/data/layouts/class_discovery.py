@@ -332,7 +332,7 @@ class _Discovery:
         )
         if bad := self.statistics.bad:
             more = f" and {len(bad) - 1} more" * (len(bad) > 1)
-            self.notes.append(f"{bad[0].path}{more} cannot be read")
+            self.notes.append(f"{bad[0].path}{more} left out: {bad[0].problem}")
         reading = "; ".join(
             [f"{len(levels)} classes: {_listed(levels)}", *self.notes, *self.void_notes]
         )
