@@ -80,7 +80,7 @@ def run_tables(arguments: Sequence[str], check: Check, launch: Launch) -> None:
     uses_wandb = any(job.config.logger.name == "wandb" for job in jobs)
     if uses_wandb and len(jobs) > 1 and (wandb_id := os.environ.get("WANDB_RUN_ID")):
         print(f"W&B:    WANDB_RUN_ID={wandb_id} is for one run; each of these gets its own id")
-        leave_agent("")
+        leave_agent()
 
     def record_and_launch(launched: Sequence[LaunchedJob]) -> Sequence[JobError | None]:
         if is_first_process():  # a report without arguments finds a sweep that is interrupted

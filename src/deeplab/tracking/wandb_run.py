@@ -128,8 +128,8 @@ def open_run(
         ) from None
 
 
-def leave_agent(wandb_id: str) -> None:
-    """Forget the agent of W&B that has started this process, unless for this run.
+def leave_agent(wandb_id: str | None = None) -> None:
+    """Forget the agent of W&B that has started this process, unless it is that of this run.
 
     With an agent W&B uses the agent's id instead of the one that is asked for.
     """

@@ -120,7 +120,7 @@ def _try_part(
         maps = trial_maps({**low_level, "output": encoded}, output_stride, size)
         source = maps["output"].requires_grad_()
         arguments = (source, maps) if isinstance(part, OwnDecoder) else (source,)
-        where = f"{label} on maps of an image of {size[0]} x {size[1]} pixels"
+        where = f"{label} on maps of an image of {size[1]} x {size[0]} pixels"
         result = call(part.train(training), where, *arguments)
         sides = map_sides(size, result_stride, output_stride)
         try:
